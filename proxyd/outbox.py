@@ -4,11 +4,10 @@ Each send wakes its receiver, which on a machine with other work costs more than
 first of many finds the others there too, and what it asks for next comes together as well.
 """
 
-from collections.abc import Iterator
-
 from gevent import get_hub
 
 from proxyd.channel import Channel
+from proxyd.hub import call_each
 
 
 class Outbox:
@@ -27,12 +26,9 @@ class Outbox:
 
     def _send(self) -> None:
         senders, self._senders = self._senders, []
-        self._send_each(iter(senders))
+        call_each(_send_now, senders)
 
-    def _send_each(self, senders: Iterator[tuple[Channel, float]]) -> None:
-        try:
-            for channel, stall_seconds in senders:
-                channel.send_now(stall_seconds)
-        except BaseException:
-            self._loop.run_callback(self._send_each, senders)  # whoever was woken by one is nothing to the others
-            raise
+
+def _send_now(sender: tuple[Channel, float]) -> None:
+    channel, stall_seconds = sender
+    channel.send_now(stall_seconds)

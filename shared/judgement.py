@@ -77,20 +77,21 @@ def judge(
     `remaining_nanos` is asked where we may have to set an output limit: that is made of what was told lately, and the
     bound that comes of it is judged by what is true.
     """
-    limit = bound_nanos = unpriced = unbounded = tokens = parts = None
+    limit = bound_nanos = unpriced = unbounded = tokens = None
     others = False
     if size is not None:
         unpriced, unbounded, others = size.unpriced, size.unbounded, size.other_models
         if model is not None and not free:
             capped = is_capped_for(key, provider, None if others else model) if key.model_limits else key.capped
+            parts = pricing.bound_parts(provider, model, size, now, book)
             if capped and size.output_limit is None and not size.output_free:
-                parts = pricing.bound_parts(provider, model, size, now, book)
                 limit = _output_limit(key, provider, model, size, remaining_nanos, parts)
             if key.rate_limit_tpm is not None:
                 limit, tokens = judged_tokens.bounded(key.rate_limit_tpm, limit, provider, model, size, now, book)
-            bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book, parts=parts)
-            if bound_nanos is None and capped:
-                unpriced = _why_unbounded(provider, model, size, now, book)
+            if not isinstance(parts, Unbounded):
+                bound_nanos = parts.nanos(pricing.most_output(provider, model, size, limit))
+            elif capped:
+                unpriced = parts.what
     query = PolicyQuery(
         client_ip, provider, model, size is not None, free, bound_nanos, unpriced, unbounded, others, tokens
     )
@@ -110,12 +111,6 @@ def _output_limit(
         if limit is None:
             break
     return limit
-
-
-def _why_unbounded(provider: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:
-    """The feature or the class that has no price; None: the model has none."""
-    found = pricing.explain(provider, model, size, at=now, remaining_nanos=0, book=book)
-    return found.what if isinstance(found, Unbounded) else None
 
 
 def explained(

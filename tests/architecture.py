@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("translation",),
     ("accounting", "credential_reports", "key_cache", "providers", "upstream"),
     ("known_key", "outbox", "watchdog"),
-    ("channel", "credentials", "custom_providers", "offload", "wire"),
+    ("channel", "credentials", "custom_providers", "hub", "offload", "wire"),
     ("messages",),
 )
 # The same for the dashboard, below what serves HTTP; it imports nothing of webapp that stands above it.

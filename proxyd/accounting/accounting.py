@@ -259,7 +259,7 @@ class Accounting:
         It is sent again without its charges. If it was applied, the decisions of then come back.
         """
         try:
-            decisions = self._apply(replace(batch, charges=()))
+            decisions = self._apply(replace(batch, charges=(), alone=False))
         except CountersUnavailable:
             self._in_doubt = batch  # whom it may have admitted is not forgotten, however often this has no answer
             raise

@@ -6,13 +6,15 @@ the others. Whoever comes while a batch runs waits for the next one, and the fir
 on a quiet worker waits for nobody.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 from msgspec import Struct
+
+from proxyd.hub import call_each
 
 # A batch keeps all others waiting, at a server those of all workers: of a thousand that come at once each takes a part.
 MAX_BATCH = 100
@@ -104,7 +106,7 @@ class GroupCommit(Generic[S]):
             for submission in batch:
                 submission.done = True
             if len(batch) > 1:
-                get_hub().loop.run_callback(_wake, iter(batch))
+                get_hub().loop.run_callback(call_each, _wake, batch)
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -112,7 +114,7 @@ class GroupCommit(Generic[S]):
         for submission in self._submitted:
             if submission.waiting is not None:
                 submission.leads = True
-                get_hub().loop.run_callback(_wake, iter((submission,)))
+                get_hub().loop.run_callback(_wake, submission)
                 return
         self._has_leader = False
         if self._submitted:
@@ -128,13 +130,8 @@ def _told(run: Callable[[list[S]], None], on_batch: Callable[[list[S]], None]) -
     return run_and_tell
 
 
-def _wake(submissions: Iterator[Submission]) -> None:
-    """Go on in each greenlet that waits, unless it was cut off meanwhile and waits for something else by now."""
-    try:
-        for submission in submissions:
-            waiting, submission.waiting = submission.waiting, None
-            if waiting is not None:
-                waiting.switch()
-    except BaseException:
-        get_hub().loop.run_callback(_wake, submissions)  # what one of them left behind is nothing to the others
-        raise
+def _wake(submission: Submission) -> None:
+    """Go on in the greenlet that waits, unless it was cut off meanwhile and waits for something else by now."""
+    waiting, submission.waiting = submission.waiting, None
+    if waiting is not None:
+        waiting.switch()

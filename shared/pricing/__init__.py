@@ -14,6 +14,7 @@ from shared.pricing.bound import (
     bound_parts,
     explain,
     fitting_output_limit,
+    most_output,
 )
 from shared.pricing.cost import cost, cost_of_pictures
 from shared.pricing.figures import whole
@@ -54,6 +55,7 @@ __all__ = [
     "load",
     "makes_no_sense",
     "may_be_free",
+    "most_output",
     "read_usage",
     "whole",
 ]

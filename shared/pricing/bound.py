@@ -44,15 +44,13 @@ def bound(
     at: float,
     output_limit: int | None = None,
     book: PriceBook | None = None,
-    parts: "BoundParts | Unbounded | None" = None,
 ) -> int | None:
     """The most that a request can cost in nano-dollars, by the prices of `at` (Unix seconds).
 
     Output is bounded by the client's own limit, else by `output_limit` (what the router sets), else by the model's
-    maximum. `parts`: what `bound_parts` told of the same request. None: it cannot be bounded; `explain` tells why.
+    maximum. None: it cannot be bounded; `explain` tells why.
     """
-    if parts is None:
-        parts = bound_parts(provider_slug, model, size, at, book)
+    parts = bound_parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return None
     return parts.nanos(most_output(provider_slug, model, size, output_limit))
