@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bodies",),
     ("translation",),
     ("accounting", "credential_reports", "key_cache", "providers", "upstream"),
-    ("known_key", "outbox", "watchdog"),
+    ("busy_poll", "known_key", "outbox", "watchdog"),
     ("channel", "credentials", "custom_providers", "hub", "offload", "wire"),
     ("messages",),
 )

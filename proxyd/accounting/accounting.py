@@ -228,8 +228,7 @@ class Accounting:
             journal.check()  # what is bound to be refused is not charged
             self._journal_failed = False
         ends, charges = self._ends.take(), [one.charge for one in asked if one.charge is not None]
-        alone = len(charges) == 1 and not journal.open
-        batch = Batch(journal.worker_id, membership.generation, self._batch_number + 1, ends, charges, alone)
+        batch = Batch(journal.worker_id, membership.generation, self._batch_number + 1, ends, charges)
         try:
             decisions = self._apply(batch)
         except BaseException:
@@ -259,7 +258,7 @@ class Accounting:
         It is sent again without its charges. If it was applied, the decisions of then come back.
         """
         try:
-            decisions = self._apply(replace(batch, charges=(), alone=False))
+            decisions = self._apply(replace(batch, charges=()))
         except CountersUnavailable:
             self._in_doubt = batch  # whom it may have admitted is not forgotten, however often this has no answer
             raise

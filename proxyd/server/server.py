@@ -8,6 +8,7 @@ connection has its greenlet.
 import errno
 import heapq
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ import gevent
 from gevent import get_hub
 from gevent.monkey import get_original
 
+from proxyd.busy_poll import BusyPoll
 from proxyd.channel import READ
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.outbox import Outbox
@@ -39,6 +41,7 @@ RESOURCE_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno
 KILL_SECONDS = 2.0
 # For a connection that the kernel has half taken to come up: a round trip to whoever is near enough to matter.
 SETTLE_SECONDS = 0.05
+FEW = 8  # connections, among which it is looked for those that have a request
 
 # Ours, not gevent's: the channels do their own waiting.
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
@@ -76,6 +79,7 @@ class Server:
         self._connections: dict[Connection, gevent.Greenlet[[], None]] = {}
         self._watchers: list[Any] = []
         self._watchdog: Watchdog | None = None
+        self._busy_poll: BusyPoll | None = None
         self._accepting = False
         self._closing = False
         self._shortage_logged = False
@@ -101,6 +105,8 @@ class Server:
             limits.linger_seconds,
         )
         self._watchdog = Watchdog(lambda: tuple(self._connections), tick_for(shortest))
+        if (os.cpu_count() or 1) > 1:  # else whoever is waited for could do nothing meanwhile
+            self._busy_poll = BusyPoll(self._has_one_caller)
         for listener in self._listeners:
             listener.setblocking(False)
             self._watchers.append(get_hub().loop.io(listener.fileno(), READ))
@@ -147,10 +153,18 @@ class Server:
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
+        if self._busy_poll is not None:
+            self._busy_poll.close()
+            self._busy_poll = None
 
     def _drain_idle(self) -> None:
         for connection in tuple(self._connections):
             get_hub().loop.run_callback(connection.drain)
+
+    def _has_one_caller(self) -> bool:
+        """Whether at most one request is in hand, its answer included."""
+        connections = self._connections
+        return len(connections) <= FEW and sum(not connection.awaiting_head for connection in connections) <= 1
 
     def respond(self, request: Request) -> Response:
         """Answer a request for a connection."""

@@ -95,7 +95,6 @@ class Batch:
     number: int
     ends: Sequence[End] = ()
     charges: Sequence[Charge] = ()
-    alone: bool = False  # one charge, and no other request is in flight, so that hardly anybody waits meanwhile
 
 
 class Hold(NamedTuple):

@@ -126,7 +126,6 @@ class Worker:
     generation: int = 1
     number: int = 0
     end_number: int = 0
-    alone: bool = False  # as of its batches
 
     def register(self) -> "Worker":
         self.counters.register(self.worker_id, self.generation)
@@ -141,7 +140,7 @@ class Worker:
         return End(self.end_number, key_id, day, held, cost, org_id="org", tokens=change)
 
     def batch(self, charges: Sequence[Charge] = (), ends: Sequence[End] = ()) -> Batch:
-        return Batch(self.worker_id, self.generation, self.number + 1, ends, charges, self.alone)
+        return Batch(self.worker_id, self.generation, self.number + 1, ends, charges)
 
     def send(self, *charges: Charge, ends: Sequence[End] = ()) -> list[Decision]:
         answers = self.counters.apply_batch(self.batch(charges, ends))

@@ -27,11 +27,9 @@ def home(request: pytest.FixtureRequest, server: RedisServer, wire: Wire, tmp_pa
     home.close()
 
 
-@pytest.fixture(params=[False, True], ids=["in company", "alone"])
-def worker(request: pytest.FixtureRequest, home: Home) -> Worker:
-    worker = Worker(home.live(1, "key", "other")).register()
-    worker.alone = request.param
-    return worker
+@pytest.fixture
+def worker(home: Home) -> Worker:
+    return Worker(home.live(1, "key", "other")).register()
 
 
 def refusal(worker: Worker, batch: Batch) -> CountersUnavailable:

@@ -15,7 +15,6 @@ class Change(Struct):
     generation: int
     arguments: Sequence[str | int] = ()
     own: str = ""  # whose row of a worker it is about
-    alone: bool = False  # as of a batch
     seen: int = 0  # how many changes this data directory knows of
 
 

@@ -83,7 +83,7 @@ class RedisCounters:
         moment = self.moment()
         for _ in range(_TRIES):
             arguments, days = batch_arguments(batch, moment)
-            change = Change("batch", batch.generation, arguments, batch.worker_id, alone=batch.alone)
+            change = Change("batch", batch.generation, arguments, batch.worker_id)
             wall, steady, done, *found = self._change(change)
             moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
             self._ahead = moment.wall - time.monotonic()
@@ -285,7 +285,7 @@ class RedisCounters:
         if self._clock is not None:
             wall, steady = (int(at * _MICROSECONDS) for at in (self._clock.wall(), self._clock.steady()))
         command = [change.op, change.generation, change.seen, change.own, wall, steady, *change.arguments]
-        found: list[Any] = self._link.run(digest, script.META, command, alone=change.alone)
+        found: list[Any] = self._link.run(digest, script.META, command)
         if found[0] == script.OTHER_FORMAT:
             # Another release has made them since we looked; which one, is told by looking again.
             raise CountersLost("the generation is another one", self._look_up()[0])

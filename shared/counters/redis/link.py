@@ -25,7 +25,6 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
-from redis.exceptions import TimeoutError as NotYet
 from redis.retry import Retry
 
 from shared.counters.redis import storage as ours
@@ -39,10 +38,6 @@ FAILURES = 5
 PROBE_SECONDS = 1.0
 # A connection that nobody used for so long may have been closed by what is between; it is looked at before it is used.
 IDLE_SECONDS = 1.0
-# An answer that nobody else waits for meanwhile is looked for without going to sleep: to be woken takes longer than the
-# script. So many looks are some 100 us; where they were in vain, none are made for the next 2, 4 ... batches.
-LOOKS = 25
-MOST_SKIPPED = 256
 
 T = TypeVar("T")
 
@@ -89,15 +84,10 @@ class Link:
         self._probe_at = 0.0
         self._idle: list[tuple[Any, float]] = []  # the connections, each with the time when it was used last
         self._pid = os.getpid()
-        self._skipped = 0  # answers that are not looked for, after the last that was in vain
-        self._to_skip = 0
 
-    def run(self, digest: str, key: str, arguments: Sequence[str | int], *, alone: bool = False) -> Any:
-        """Run a script by its digest; its reply. Raises CountersLost where the server does not know it.
-
-        `alone`: hardly anybody else has anything to do before it has answered.
-        """
-        return self._tried(lambda: self._send(digest, key, arguments, alone=alone))
+    def run(self, digest: str, key: str, arguments: Sequence[str | int]) -> Any:
+        """Run a script by its digest; its reply. Raises CountersLost where the server does not know it."""
+        return self._tried(lambda: self._send(digest, key, arguments))
 
     def load(self, script: str) -> None:
         """Let every primary know a script."""
@@ -132,7 +122,7 @@ class Link:
                 raise _NotSent from error
         return self._storage.get_connection()
 
-    def _send(self, digest: str, key: str, arguments: Sequence[str | int], *, alone: bool) -> Any:
+    def _send(self, digest: str, key: str, arguments: Sequence[str | int]) -> Any:
         if self._url.startswith("redis+cluster:"):
             return self._client().evalsha(digest, 1, key, *arguments)  # it knows who is asked, and follows what moves
         connection = self._connection()
@@ -140,27 +130,12 @@ class Link:
             command: tuple[Any, ...] = ("EVALSHA", digest, 1, key, *arguments)
             packed = hiredis.pack_command(command)
             connection.send_packed_command((packed,), check_health=False)
-            found = self._looked_for(connection) if alone else connection.read_response()
+            found = connection.read_response()
         except BaseException:
             connection.disconnect()  # half a command or half an answer may be in it, or the server may be a replica now
             raise
         self._idle.append((connection, self._monotonic()))
         return found
-
-    def _looked_for(self, connection: Any) -> Any:
-        """An answer that may come before we could be woken for it."""
-        if self._to_skip:
-            self._to_skip -= 1
-            return connection.read_response()
-        for _ in range(LOOKS):
-            try:
-                found = connection.read_response(timeout=0, disconnect_on_error=False)
-            except NotYet:
-                continue
-            self._skipped = 0
-            return found
-        self._to_skip = self._skipped = min(MOST_SKIPPED, 2 * self._skipped or 2)
-        return connection.read_response()
 
     def _connection(self) -> Any:
         """One that nobody uses, or a new one. After a fork those of the parent are its own."""
