@@ -2,7 +2,7 @@
 
 To be woken takes a process longer than many an answer from the same machine or rack: a lone request pays for it with
 each wait, for the provider, for Redis, for the client's next request. It is for one caller only. With several there is
-something else to do meanwhile, or another process wants the core.
+something else to do meanwhile.
 """
 
 from collections.abc import Callable
@@ -10,74 +10,81 @@ from time import perf_counter
 
 from gevent import get_hub
 
-SHORT_SECONDS = 150e-6  # a wait that was worth staying awake for, being woken included; nobody looks for longer
-ENOUGH = 16  # so many short waits in a row, and the next one is looked through
-MOST = 256  # as many, where looking was in vain again and again
+SHORT_SECONDS = 150e-6  # a wait that is worth staying awake for, being woken included; nobody looks for longer
+# The score of a loop: a short wait adds one, a long one takes away as much as eight bring, company all of it.
+LONG_COSTS = 8
+WORTH_LOOKING = 16
+MOST_SCORE = 64
 _FIRST, _LAST = 2, -2  # priorities in the loop: before, and after, whatever else is due at the same moment
 
 
 class BusyPoll:
-    """Measures how long the loop sleeps, and keeps it awake where that is short and `lone` says yes.
+    """Measures how long the loop waits, and keeps it awake where that was mostly short and `lone` says yes.
 
-    A look that was in vain, or company, ends it and doubles how many short waits it takes to begin again: at most one
-    wait in 17 is looked through for nothing, and soon none.
+    What comes too late is slept for. So at most one wait in nine is looked through for nothing, `short_seconds` long.
     """
 
-    def __init__(self, lone: Callable[[], bool], short_seconds: float = SHORT_SECONDS) -> None:
-        loop = get_hub().loop
+    def __init__(
+        self,
+        lone: Callable[[], bool],
+        short_seconds: float = SHORT_SECONDS,
+        *,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        """`lone` is asked at the beginning of waits: whether there is one caller at most."""
         self._lone = lone
         self._short_seconds = short_seconds
-        self._enough = ENOUGH
-        self._short_waits = 0  # in a row
-        self._since = perf_counter()  # of this wait
-        self._found = 0  # waits that were looked through to their end, one after the other
-        self._nothing_came = False  # in the turn before
+        self._clock = clock
+        self._score = 0
+        self._since = clock()  # when this wait began
+        self._same_wait = False  # nothing came in the turn of the loop before
         self.looking = False
-        # None of them is a reason to keep the loop running.
-        self._before = loop.prepare(ref=False, priority=_LAST)
-        self._after = loop.check(ref=False, priority=_FIRST)
+        loop = get_hub().loop
+        # None of them is a reason to keep the loop running. gevent's callbacks run in a watcher of the first kind as
+        # well, and are no part of the wait.
+        self._prepare = loop.prepare(ref=False, priority=_LAST)
+        self._check = loop.check(ref=False, priority=_FIRST)
         self._idle = loop.idle(ref=False, priority=_LAST)  # active, it keeps the loop from sleeping
-        self._before.start(self._begins_to_wait)
-        self._after.start(self._has_waited)
+        self._prepare.start(self.begins_to_wait)
+        self._check.start(self.was_woken)
 
     def close(self) -> None:
-        for watcher in (self._before, self._after, self._idle):
+        for watcher in (self._prepare, self._check, self._idle):
             watcher.stop()
             watcher.close()
 
-    def _begins_to_wait(self) -> None:
-        if self._nothing_came:  # the same wait goes on
-            self._nothing_came = False
+    def begins_to_wait(self) -> None:
+        """Called by the loop before it waits for events."""
+        if self._same_wait:
+            self._same_wait = False
             return
-        if self.looking:
-            if not self._lone():
-                self._give_up()
+        if self.looking:  # else `was_woken` has judged the wait that has ended
+            self._judge(short=True)
+        wanted = self._score >= WORTH_LOOKING
+        if wanted and not self._lone():
+            wanted = False
+            self._score = 0
+        self._look(wanted=wanted)
+        self._since = self._clock()
+
+    def was_woken(self) -> None:
+        """Called by the loop after it has slept."""
+        if not self.looking:
+            self._judge(short=self._clock() - self._since <= self._short_seconds)
+
+    def nothing_came(self) -> None:
+        """Called by the loop after it has looked in vain."""
+        self._same_wait = True
+        if self._clock() - self._since > self._short_seconds:
+            self._look(wanted=False)
+
+    def _judge(self, *, short: bool) -> None:
+        self._score = min(self._score + 1, MOST_SCORE) if short else max(self._score - LONG_COSTS, 0)
+
+    def _look(self, *, wanted: bool) -> None:
+        if wanted is not self.looking:
+            self.looking = wanted
+            if wanted:
+                self._idle.start(self.nothing_came)
             else:
-                self._found += 1
-                if self._found == ENOUGH:
-                    self._enough = ENOUGH
-        self._since = perf_counter()
-
-    def _has_waited(self) -> None:
-        if self.looking:
-            return
-        if perf_counter() - self._since > self._short_seconds:
-            self._short_waits = 0
-            return
-        self._short_waits += 1
-        if self._short_waits >= self._enough:
-            self._short_waits = 0
-            if self._lone():
-                self.looking = True
-                self._found = 0
-                self._idle.start(self._look)
-
-    def _look(self) -> None:
-        self._nothing_came = True
-        if perf_counter() - self._since > self._short_seconds:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self._enough = min(2 * self._enough, MOST)
-        self.looking = False
-        self._idle.stop()
+                self._idle.stop()

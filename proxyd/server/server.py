@@ -41,7 +41,7 @@ RESOURCE_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno
 KILL_SECONDS = 2.0
 # For a connection that the kernel has half taken to come up: a round trip to whoever is near enough to matter.
 SETTLE_SECONDS = 0.05
-FEW = 8  # connections, among which it is looked for those that have a request
+FEW = 8  # more connections than these are not looked through for requests: that is asked before each wait
 
 # Ours, not gevent's: the channels do their own waiting.
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
@@ -105,7 +105,7 @@ class Server:
             limits.linger_seconds,
         )
         self._watchdog = Watchdog(lambda: tuple(self._connections), tick_for(shortest))
-        if (os.cpu_count() or 1) > 1:  # else whoever is waited for could do nothing meanwhile
+        if len(os.sched_getaffinity(0)) > 1:  # else whoever is waited for could do nothing meanwhile
             self._busy_poll = BusyPoll(self._has_one_caller)
         for listener in self._listeners:
             listener.setblocking(False)
@@ -162,7 +162,7 @@ class Server:
             get_hub().loop.run_callback(connection.drain)
 
     def _has_one_caller(self) -> bool:
-        """Whether at most one request is in hand, its answer included."""
+        """Whether there are few connections, and at most one of them has a request whose answer has not been told."""
         connections = self._connections
         return len(connections) <= FEW and sum(not connection.awaiting_head for connection in connections) <= 1
 

@@ -2,22 +2,134 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 
 import gevent
 import pytest
+from gevent import get_hub
 from gevent.event import Event
 from gevent.exceptions import LoopExit
 from gevent.monkey import get_original
 from gevent.socket import wait_read
 from socket_kit import connect, read_until, running, until, write
 
-from proxyd.busy_poll import ENOUGH, BusyPoll
+from proxyd.busy_poll import LONG_COSTS, MOST_SCORE, SHORT_SECONDS, WORTH_LOOKING, BusyPoll
 from proxyd.messages import Request, Response
 from proxyd.server import server as server_module
 
 HELD = b"GET /held HTTP/1.1\r\nhost: router\r\n\r\n"
-WORTH_SECONDS = 0.05  # so long that no wait for a peer which answers at once takes longer, however busy the machine is
+LOOK_SECONDS = 2e-6
+SHORT, LONG = SHORT_SECONDS / 2, SHORT_SECONDS * 2
+
+
+class Loop:
+    """Does with a `BusyPoll` what the event loop does, by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lone = True
+        self.asked = 0
+        self.poll = BusyPoll(self._is_lone, clock=lambda: self.now)
+
+    def _is_lone(self) -> bool:
+        self.asked += 1
+        return self.lone
+
+    def waits(self, *seconds: float) -> float:
+        """Wait so long, one wait after the other, and handle what came; how long it has looked in the last one."""
+        looked = 0.0
+        for one in seconds:
+            looked = self._wait(one)
+            self.now += 1.0  # what comes is handled, which is no part of a wait
+        return looked
+
+    def _wait(self, seconds: float) -> float:
+        began = self.now
+        self.poll.begins_to_wait()
+        while self.poll.looking and self.now - began < seconds:
+            self.now += LOOK_SECONDS
+            self.poll.nothing_came()
+            self.poll.begins_to_wait()
+        looked = self.now - began
+        self.now = max(self.now, began + seconds)
+        self.poll.was_woken()
+        return looked
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    with closing(loop.poll):
+        yield loop
+
+
+def test_short_waits_make_it_look(loop: Loop) -> None:
+    assert loop.waits(*[SHORT] * WORTH_LOOKING) == 0
+    assert loop.waits(SHORT) == pytest.approx(SHORT, abs=LOOK_SECONDS)
+    assert loop.waits(*[SHORT] * 100) == pytest.approx(SHORT, abs=LOOK_SECONDS)
+
+
+def test_waits_as_long_as_that_make_nothing(loop: Loop) -> None:
+    assert loop.waits(*[LONG] * 100) == 0
+    assert loop.waits(*[SHORT] * WORTH_LOOKING) == 0
+    assert loop.waits(SHORT) > 0
+
+
+def test_it_looks_no_longer_than_a_short_wait_takes(loop: Loop) -> None:
+    loop.waits(*[SHORT] * 2 * WORTH_LOOKING)
+    assert loop.waits(1.0) == pytest.approx(SHORT_SECONDS, abs=2 * LOOK_SECONDS)
+
+
+def test_a_long_wait_costs_as_much_as_several_short_ones_bring(loop: Loop) -> None:
+    loop.waits(*[SHORT] * (WORTH_LOOKING - 1), LONG)
+    assert loop.waits(*[SHORT] * (LONG_COSTS + 1)) == 0
+    assert loop.waits(SHORT) > 0
+
+
+def test_a_long_wait_that_was_looked_through_costs_no_more(loop: Loop) -> None:
+    loop.waits(*[SHORT] * (WORTH_LOOKING + LONG_COSTS))
+    assert loop.waits(LONG) > 0
+    assert loop.waits(SHORT) > 0
+    loop.waits(LONG)
+    assert loop.waits(SHORT) == 0
+
+
+def test_nobody_looks_for_ever_for_what_was_worth_it_once(loop: Loop) -> None:
+    loop.waits(*[SHORT] * 1_000)
+    looked = [loop.waits(LONG) > 0 for _ in range(MOST_SCORE)]
+    assert looked.count(True) == 1 + (MOST_SCORE - WORTH_LOOKING) // LONG_COSTS
+
+
+def test_of_nine_waits_one_at_most_is_looked_through_for_nothing(loop: Loop) -> None:
+    for shorts in range(2 * LONG_COSTS):
+        in_vain = sum(loop.waits(*[SHORT] * shorts, LONG) > 0 for _ in range(500))
+        if shorts < LONG_COSTS:
+            assert in_vain <= 1 + (MOST_SCORE - WORTH_LOOKING) // LONG_COSTS
+        elif shorts > LONG_COSTS:
+            assert in_vain > 450
+
+
+def test_nobody_looks_in_company(loop: Loop) -> None:
+    loop.lone = False
+    assert loop.waits(*[SHORT] * (6 * WORTH_LOOKING + 1)) == 0
+    assert loop.asked == 6  # not before each wait
+    loop.lone = True
+    assert loop.waits(*[SHORT] * (WORTH_LOOKING - 1)) == 0
+    assert loop.waits(SHORT) > 0
+
+
+def test_company_that_comes_ends_it(loop: Loop) -> None:
+    loop.waits(*[SHORT] * MOST_SCORE)
+    loop.lone = False
+    assert loop.waits(SHORT) == 0
+    loop.lone = True
+    assert loop.waits(*[SHORT] * (WORTH_LOOKING - 1)) == 0
+    assert loop.waits(SHORT, SHORT) > 0
+
+
+# In the real loop
+
+WORTH_SECONDS = 0.05  # so long that hardly any wait for a peer which answers at once takes longer on a busy machine
 
 
 class Peer:
@@ -51,90 +163,49 @@ def peer() -> Iterator[Peer]:
         yield peer
 
 
-@contextmanager
-def polling(lone: Callable[[], bool], short_seconds: float = WORTH_SECONDS) -> Iterator[BusyPoll]:
-    with closing(BusyPoll(lone, short_seconds)) as poll:
+@pytest.fixture
+def poll() -> Iterator[BusyPoll]:
+    with closing(BusyPoll(lambda: True, WORTH_SECONDS)) as poll:
         yield poll
 
 
-def asked_until_it_looks(poll: BusyPoll, peer: Peer) -> int:
-    """How many short waits it took."""
+def test_the_loop_stays_awake_and_sleeps_again(poll: BusyPoll, peer: Peer) -> None:
+    for _ in range(100):
+        peer.ask()
+    peer.seconds = 0.8 * WORTH_SECONDS
+    began = time.process_time()
+    peer.ask()
+    assert time.process_time() - began > 0.002  # asleep it is some microseconds
+    gevent.sleep(2 * WORTH_SECONDS)
+    began = time.process_time()
+    gevent.sleep(0.3)
+    assert time.process_time() - began < 0.1
     assert not poll.looking
-    for number in range(1, 5_000):
+
+
+def test_what_is_handled_is_no_part_of_a_wait(poll: BusyPoll, peer: Peer) -> None:
+    """Neither what greenlets do when they are woken, nor what is done in callbacks of the loop."""
+
+    def work() -> None:
+        get_original("time", "sleep")(1.5 * WORTH_SECONDS)
+
+    def looks_after_one_more() -> bool:
+        work()
+        get_hub().loop.run_callback(work)
         peer.ask()
-        if poll.looking:
-            return number
-    raise AssertionError("it never looked")
+        return poll.looking
+
+    assert any(looks_after_one_more() for _ in range(3 * WORTH_LOOKING))
 
 
-def test_a_loop_whose_waits_are_short_stays_awake(peer: Peer) -> None:
-    with polling(lambda: True) as poll:
-        asked_until_it_looks(poll, peer)
-        for _ in range(100):
-            peer.ask()
-        assert poll.looking
-        peer.seconds = 0.8 * WORTH_SECONDS
-        began = time.process_time()
+def test_closed_it_leaves_the_loop_to_itself(poll: BusyPoll, peer: Peer) -> None:
+    for _ in range(100):
         peer.ask()
-        assert time.process_time() - began > 0.002  # asleep it is some microseconds
-
-
-def test_what_does_not_come_in_time_is_slept_for(peer: Peer) -> None:
-    with polling(lambda: True) as poll:
-        asked_until_it_looks(poll, peer)
-        gevent.sleep(2 * WORTH_SECONDS)
-        assert not poll.looking
-        began = time.process_time()
-        gevent.sleep(0.3)
-        assert time.process_time() - began < 0.1
-
-
-def test_where_it_is_in_vain_each_time_it_is_tried_more_and_more_rarely(peer: Peer) -> None:
-    taken = []
-    with polling(lambda: True) as poll:
-        for _ in range(3):
-            taken.append(asked_until_it_looks(poll, peer))
-            gevent.sleep(2 * WORTH_SECONDS)
-    assert taken[0] >= ENOUGH - 1
-    assert taken[1] >= 2 * ENOUGH - 1
-    assert taken[2] >= 4 * ENOUGH - 1
-
-
-def test_where_it_was_of_use_it_is_tried_again_as_soon_as_at_first(peer: Peer) -> None:
-    with polling(lambda: True) as poll:
-        for _ in range(3):
-            asked_until_it_looks(poll, peer)
-            gevent.sleep(2 * WORTH_SECONDS)
-        rare = asked_until_it_looks(poll, peer)
-        for _ in range(2 * ENOUGH):
-            peer.ask()
-        gevent.sleep(2 * WORTH_SECONDS)
-        assert asked_until_it_looks(poll, peer) < rare / 2
-
-
-def test_waits_that_are_long_begin_nothing(peer: Peer) -> None:
-    peer.seconds = 0.002
-    with polling(lambda: True, short_seconds=0.001) as poll:
-        for _ in range(2 * ENOUGH):
-            peer.ask()
-            assert not poll.looking
-
-
-def test_nobody_looks_in_company(peer: Peer) -> None:
-    with polling(lambda: False) as poll:
-        for _ in range(4 * ENOUGH):
-            peer.ask()
-            assert not poll.looking
-
-
-def test_company_that_comes_ends_it(peer: Peer) -> None:
-    company = False
-    with polling(lambda: not company) as poll:
-        asked_until_it_looks(poll, peer)
-        company = True
-        peer.ask()
-        peer.ask()
-        assert not poll.looking
+    poll.close()
+    peer.seconds = 0.8 * WORTH_SECONDS
+    began = time.process_time()
+    peer.ask()
+    assert time.process_time() - began < 0.02
 
 
 def test_it_keeps_no_loop_running() -> None:
@@ -142,21 +213,20 @@ def test_it_keeps_no_loop_running() -> None:
     ended = []
 
     def run() -> None:
-        hub = gevent.get_hub()
-        with polling(lambda: True):
-            with pytest.raises(LoopExit):
-                hub.switch()
-            ended.append(True)
+        hub = get_hub()
+        with closing(BusyPoll(lambda: True)), pytest.raises(LoopExit):
+            hub.switch()
+        ended.append(True)
         hub.destroy(destroy_loop=True)
 
-    thread = get_original("threading", "Thread")(target=run)
+    thread = get_original("threading", "Thread")(target=run, daemon=True)
     thread.start()
     thread.join(10)
     assert ended
 
 
 class Questions:
-    """In the place of what polls: keeps what a server would be asked."""
+    """Stands in for `BusyPoll`, and keeps the `lone` that it was given."""
 
     def __init__(self) -> None:
         self.asked: list[Callable[[], bool]] = []
@@ -174,7 +244,7 @@ class Questions:
 def questions(monkeypatch: pytest.MonkeyPatch) -> Questions:
     questions = Questions()
     monkeypatch.setattr(server_module, "BusyPoll", questions)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     return questions
 
 
@@ -211,6 +281,6 @@ def test_a_caller_is_alone_while_no_other_has_a_request_in_hand(questions: Quest
 
 
 def test_with_one_core_nobody_looks(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1})
     with running(lambda _: Response(200, [], b"")):
         assert not questions.asked
