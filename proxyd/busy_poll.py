@@ -21,7 +21,8 @@ _FIRST, _LAST = 2, -2  # priorities in the loop: before, and after, whatever els
 class BusyPoll:
     """Measures how long the loop waits, and keeps it awake where that was mostly short and `lone` says yes.
 
-    What comes too late is slept for. So at most one wait in nine is looked through for nothing, `short_seconds` long.
+    What comes too late is slept for. So in the long run at most one wait in nine is looked through for nothing,
+    `short_seconds` long.
     """
 
     def __init__(

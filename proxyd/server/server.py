@@ -41,7 +41,7 @@ RESOURCE_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno
 KILL_SECONDS = 2.0
 # For a connection that the kernel has half taken to come up: a round trip to whoever is near enough to matter.
 SETTLE_SECONDS = 0.05
-FEW = 8  # more connections than these are not looked through for requests: that is asked before each wait
+FEW = 8  # more connections than these are not looked through for requests: that may be asked before each wait
 
 # Ours, not gevent's: the channels do their own waiting.
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
