@@ -5,7 +5,7 @@ Header names are lower-case bytes throughout, so that a comparison is a comparis
 
 from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -88,8 +88,8 @@ class Body(Protocol):
 class Learned(Protocol):
     """What somebody has learned from a head."""
 
-    def of_another_key(self) -> Self:
-        """The same of a head in which only the token of the credential is another one."""
+    def forget_key(self) -> None:
+        """Only the token of the credential is another one in the next request: forget what follows from it."""
 
 
 class HeadCache:
@@ -102,11 +102,8 @@ class HeadCache:
 
     __slots__ = ("info",)
 
-    def __init__(self, info: Learned | None = None) -> None:
-        self.info = info
-
-    def of_another_key(self) -> "HeadCache":
-        return HeadCache(None if self.info is None else self.info.of_another_key())
+    def __init__(self) -> None:
+        self.info: Learned | None = None
 
 
 class Request(Struct, eq=False):

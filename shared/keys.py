@@ -5,7 +5,6 @@ without a look at storage and lets a scanner recognise a leaked one; it adds no 
 """
 
 import hashlib
-import re
 import secrets
 from typing import Literal
 from zlib import crc32
@@ -18,7 +17,11 @@ MANAGEMENT_TAG: Tag = "sk-mgmt-"
 
 _PREFIX_HEX = 4
 _SHA256 = hashlib.sha256()  # copied: OpenSSL looks up the algorithm for each new one, which takes longer than the hash
-_SHAPE = re.compile(rb"(?:sk-proxy-|sk-mgmt-)([0-9a-f]{56})([0-9a-f]{8})")
+_TAGS = {tag: tag.encode() for tag in (PROXY_TAG, MANAGEMENT_TAG)}
+_CHECKSUM_BYTES = 8
+_AFTER_TAG_BYTES = 56 + _CHECKSUM_BYTES
+PROXY_KEY_BYTES = len(PROXY_TAG) + _AFTER_TAG_BYTES
+_HEX_DIGITS = b"0123456789abcdef"
 
 
 class NewKey(Struct, frozen=True):
@@ -48,5 +51,8 @@ def digest(raw: bytes) -> str:
 
 def looks_like_ours(raw: bytes, tag: Tag) -> bool:
     """Whether `raw` has the shape and the checksum of a secret with this tag. Costs no storage."""
-    match = _SHAPE.fullmatch(raw)
-    return match is not None and raw.startswith(tag.encode()) and crc32(match[1]) == int(match[2], 16)
+    if len(raw) != len(tag) + _AFTER_TAG_BYTES or not raw.startswith(_TAGS[tag]):
+        return False
+    body = raw[len(tag) : -_CHECKSUM_BYTES]
+    # Bytes are looked through in less time than by a regular expression, and this runs for every key.
+    return not body.translate(None, _HEX_DIGITS) and raw.endswith(b"%08x" % crc32(body))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from proxyd.messages import Request
-from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
+from shared.keys import MANAGEMENT_TAG, PROXY_KEY_BYTES, PROXY_TAG, digest, looks_like_ours
 from shared.policy import Deny, Reason
 
 # Browsers can set no header but this one with a WebSocket, so a key stands there among the subprotocols, as OpenAI's
@@ -55,9 +55,26 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     for other, value in found[1:]:
         if value != key:
             return denied(_two_keys(place.decode(), other.decode()))
-    if not looks_like_ours(key, PROXY_TAG):
-        return denied(_what_is_wrong(key))
-    return digest(key)
+    return _digest_of(key)
+
+
+def place_of_key(request: Request) -> int | None:
+    """In which header the key of a request stands that was authenticated; None: not in one alone, or not at its end."""
+    places = [
+        place for place, (name, value) in enumerate(request.headers) if name in KEY_HEADERS and not is_nothing(value)
+    ]
+    if len(places) != 1 or request.query or request.headers[places[0]][0] == _PROTOCOLS:
+        return None
+    return places[0]
+
+
+def authenticate_at(request: Request, place: int) -> str | Deny:
+    """As `authenticate`, where nothing but the token differs from a request whose key stood at `place`."""
+    return _digest_of(request.headers[place][1][-PROXY_KEY_BYTES:])
+
+
+def _digest_of(key: bytes) -> str | Deny:
+    return digest(key) if looks_like_ours(key, PROXY_TAG) else denied(_what_is_wrong(key))
 
 
 def is_nothing(value: bytes) -> bool:

@@ -36,20 +36,24 @@ class HeadInfo:
     label: str | None = None  # the client's own of this request
     label_fault: str | None = None  # why what stands there is none
     _digest: str | Deny | None = None  # of the proxy key
+    _key_place: int | None = None  # the header that ends with it
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
 
-    def of_another_key(self) -> "HeadInfo":
-        """The same, and the key to be found again. Neither its place nor its length is part of what is known here."""
-        return HeadInfo(
-            self.match, self.client_ip, self.client_ip_text, self.coding, self.trace_parent, self.label,
-            self.label_fault, None, self._provider, self._lines,
-        )  # fmt: skip
+    def forget_key(self) -> None:
+        """The next request has another key, in the same place and of the same length."""
+        self._digest = None
 
     def authenticate(self, request: Request) -> str | Deny:
         """The digest of the proxy key in this head, which `request` came with."""
         if self._digest is None:
-            self._digest = authenticate.authenticate(request, query_key_allowed=self.match.query_key_allowed)
+            place = self._key_place
+            if place is not None:
+                self._digest = authenticate.authenticate_at(request, place)
+            else:
+                self._digest = authenticate.authenticate(request, query_key_allowed=self.match.query_key_allowed)
+                if not isinstance(self._digest, Deny):
+                    self._key_place = authenticate.place_of_key(request)
         return self._digest
 
     def lines_for(self, provider: Provider, request: Request) -> bytes:

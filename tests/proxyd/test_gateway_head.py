@@ -1,6 +1,5 @@
 """What is learned from a head is found again with the same head, and only with that."""
 
-from dataclasses import fields
 from ipaddress import ip_network
 
 from request_kit import Untouched
@@ -76,10 +75,42 @@ def test_no_secret_stands_in_what_is_kept_for_providers() -> None:
     assert KEY.raw not in repr(head)
 
 
-def test_of_another_key_all_is_the_same_but_the_key() -> None:
-    names = [field.name for field in fields(HeadInfo)]
-    first = HeadInfo(**dict(zip(names, map(str, range(len(names))), strict=True)))  # type: ignore[arg-type] # any will do
-    other = first.of_another_key()
-    assert {name: getattr(other, name) for name in names} == {
-        name: None if name == "_digest" else getattr(first, name) for name in names
-    }
+def test_another_key_in_the_place_of_the_last_one_is_found_there() -> None:
+    broken = KEY.raw[:-1] + ("0" if KEY.raw[-1] != "0" else "1")
+    for name, prefix in ((b"authorization", "Bearer "), (b"x-api-key", ""), (b"x-goog-api-key", "")):
+
+        def carrying(raw: str, name: bytes = name, prefix: str = prefix) -> Request:
+            headers: Headers = ((b"authorization", b"Bearer"), (name, f"{prefix}{raw}".encode()), (b"x-custom", b"1"))
+            if name == b"authorization":
+                headers = headers[1:]
+            return Request("POST", "/v1/messages", "", headers, Untouched(), Untouched(), None)
+
+        head = head_info(carrying(KEY.raw), ())
+        match = head.match
+        for raw in (KEY.raw, OTHER.raw, broken, OTHER.raw, KEY.raw):
+            head.forget_key()
+            told = head.authenticate(carrying(raw))
+            fresh = head_info(carrying(raw), ()).authenticate(carrying(raw))
+            assert told == fresh
+            assert isinstance(told, Deny) == (raw == broken)
+        assert head.match is match
+
+
+def test_another_key_is_looked_for_anew_where_several_places_or_none_held_the_last_one() -> None:
+    twice = ((b"authorization", f"Bearer {KEY.raw}".encode()), (b"x-api-key", KEY.raw.encode()))
+    for headers in (twice, ((b"authorization", b"Bearer " + b"x" * len(KEY.raw)),)):
+        request = Request("POST", "/v1/messages", "", headers, Untouched(), Untouched(), None)
+        head = head_info(request, ())
+        head.authenticate(request)
+        head.forget_key()
+        assert head.authenticate(asked(None, OTHER.raw)) == OTHER.digest
+
+
+def test_a_key_among_the_subprotocols_is_found_there_each_time() -> None:
+    for raw, digest in ((KEY.raw, KEY.digest), (OTHER.raw, OTHER.digest)):
+        headers: Headers = ((b"sec-websocket-protocol", f"openai-insecure-api-key.{raw}, realtime".encode()),)
+        request = Request("POST", "/v1/messages", "", headers, Untouched(), Untouched(), None)
+        head = head_info(request, ())
+        for _ in range(2):
+            assert head.authenticate(request) == digest
+            head.forget_key()

@@ -53,3 +53,17 @@ def test_other_shapes_are_refused(change: Callable[[str], str]) -> None:
 )
 def test_junk_is_refused(raw: bytes | str) -> None:
     assert not keys.looks_like_ours(raw if isinstance(raw, bytes) else raw.encode(), keys.PROXY_TAG)
+
+
+@pytest.mark.parametrize("body", ["g" * 56, "A" * 56, " " * 56, "+" + "1" * 55])
+def test_a_right_checksum_of_other_characters_is_refused(body: str) -> None:
+    assert not keys.looks_like_ours(f"sk-proxy-{body}{crc32(body.encode()):08x}".encode(), keys.PROXY_TAG)
+
+
+def test_a_checksum_that_begins_with_zeros_is_taken_and_no_other_spelling_of_it() -> None:
+    body = next(body for n in range(1_000_000) if crc32((body := f"{n:056x}").encode()) < 2**24)
+    checksum = f"{crc32(body.encode()):08x}"
+    assert checksum.startswith("00")
+    assert keys.looks_like_ours(f"sk-proxy-{body}{checksum}".encode(), keys.PROXY_TAG)
+    for other in (f"0x{checksum[2:]}", f" +{checksum[2:]}", f"0_{checksum[2:]}"):
+        assert not keys.looks_like_ours(f"sk-proxy-{body}{other}".encode(), keys.PROXY_TAG)

@@ -7,6 +7,7 @@ it again would say.
 """
 
 import re
+import string
 from typing import Self
 
 from proxyd.messages import HeadCache
@@ -19,14 +20,15 @@ REMEMBERED_BYTES = 2 * 1024
 _MAX_DIGITS = len(str(LENGTH_LIMIT_BYTES)) - 1
 _CREDENTIALS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
 _CREDENTIAL = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{32,})", re.IGNORECASE)  # shorter ones may be words
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]+")
+_OF_TOKENS = (string.ascii_letters + string.digits + "_-").encode()
 
 
 class RepeatedHead:
     """The latest head of a connection, with what was read in it and what the gateway has concluded from it."""
 
     __slots__ = (
-        "_after", "_before", "_credential", "_digits", "_place", "_token_at", "_token_size", "head", "head_cache",
+        "_after", "_before", "_credential", "_digits", "_lead", "_place", "_rest", "_token_at", "_token_size", "head",
+        "head_cache",
     )  # fmt: skip
 
     def __init__(self, raw: bytes, head: RequestHead, line: int) -> None:
@@ -38,6 +40,7 @@ class RepeatedHead:
         self._before = raw[:start]
         self._after = raw[start + len(digits) :]
         self._credential = self._token_at = self._token_size = 0
+        self._lead = self._rest = b""  # what stands around the token in the one of the two that holds it
         self._find_token(raw, start)
 
     def _find_token(self, raw: bytes, start: int) -> None:
@@ -48,9 +51,14 @@ class RepeatedHead:
         found = _CREDENTIAL.fullmatch(self.head.headers[places[0]][1])
         if found is None or raw.count(token := found[1]) != 1:
             return
-        at = raw.index(token)
-        self._credential, self._token_size = places[0], len(token)
-        self._token_at = at if at < start else at - len(raw)
+        at, size = raw.index(token), len(token)
+        self._credential, self._token_size = places[0], size
+        if at < start:
+            self._token_at, self._lead, self._rest = at, self._before[:at], self._before[at + size :]
+        else:
+            self._token_at = at - len(raw)
+            inside = self._token_at + len(self._after)
+            self._lead, self._rest = self._after[:inside], self._after[inside + size :]
 
     @classmethod
     def of(cls, raw: bytes, head: RequestHead, limits: HeadLimits) -> Self | None:
@@ -83,22 +91,22 @@ class RepeatedHead:
 
     def _takes_token(self, raw: bytes) -> bool:
         """Whether it is this head with another token, which it then has; what followed from the other one goes."""
-        size, at = self._token_size, self._token_at
+        size, at, lead, rest = self._token_size, self._token_at, self._lead, self._rest
         start = at if at >= 0 else len(raw) + at
         token = raw[start : start + size]
-        if not size or _TOKEN.fullmatch(token) is None:
+        if not size or token.translate(None, _OF_TOKENS) or not raw.startswith(lead, start - len(lead)):
             return False
-        before, after = self._before, self._after
         if at >= 0:
-            before = before[:at] + token + before[at + size :]
+            if not (raw.startswith(rest, start + size) and raw.endswith(self._after)):
+                return False
+            self._before = raw[: len(self._before)]
         else:
-            at += len(after)
-            after = after[:at] + token + after[at + size :]
-        if not (raw.startswith(before) and raw.endswith(after)):
-            return False
-        self._before, self._after = before, after
+            if not (raw.startswith(self._before) and raw.endswith(rest)):
+                return False
+            self._after = raw[-len(self._after) :]
         self._put(self._credential, self.head.headers[self._credential][1][:-size] + token)
-        self.head_cache = self.head_cache.of_another_key()
+        if (info := self.head_cache.info) is not None:
+            info.forget_key()
         return True
 
     def _put(self, place: int, value: bytes) -> None:
