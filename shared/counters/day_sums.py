@@ -13,7 +13,8 @@ class DaySums:
     """`days` maps an ordinal to [spent, held]; changed by methods only. `lifetime` is what all days have spent."""
 
     __slots__ = (
-        "_booked", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent", "days", "lifetime",
+        "_booked", "_earlier", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent", "days",
+        "lifetime",
     )  # fmt: skip
 
     def __init__(self, lifetime: int, days: dict[int, list[int]]) -> None:
@@ -22,8 +23,11 @@ class DaySums:
         self._period: Period | None = None  # whose sums the next two are
         self._spent = self._held = 0
         self._booked = 0  # the day that changed last, when it was another one than that of the next two
-        self._older = b""  # what a row that is stored has of everything but the last day and the last second
-        self._older_of = (0, 0, 0)  # those two, and the state of the window
+        # What a row that is stored has of the seconds before the last one, and of all that is in no fixed place; None:
+        # it has to be made anew.
+        self._earlier = b""
+        self._older: bytes | None = None
+        self._older_of = (0, 0, 0)  # the last day, the last second, and the state of the window
         self._hot_day = -1  # the day that comes first, while it is in the period
         self._hot: list[int] = []  # its sums, the same as in `days`
 
@@ -63,7 +67,7 @@ class DaySums:
             if day == self._older_of[0]:
                 self._hot_day, self._hot = day, entry
         if day != self._older_of[0]:
-            self._older, self._booked = b"", day
+            self._older, self._booked = None, day
 
     def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
         spent, held = self.sums(period)

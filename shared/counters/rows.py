@@ -8,12 +8,11 @@ used; tokens of the last minute only of what was admitted under a limit of them.
 An organisation has such a row for all that its keys do, if it had limits when the counters were made.
 """
 
-import orjson
-
 from shared.counters import stored_row
 from shared.counters.day_sums import DaySums
 from shared.counters.moments import BatchContext, Moment, period_of_day
 from shared.counters.states import counted_rate, rate_state, spend_state
+from shared.counters.stored_row import FORMAT, MOST_IN_A_BYTE, NO_EARLIER, RECENT, earlier_seconds, rest
 from shared.counters.values import (
     Admitted,
     Charge,
@@ -32,11 +31,10 @@ from shared.counters.values import (
     TooManyConcurrent,
     Unseeded,
 )
-from shared.counters.window import Window
+from shared.counters.window import WINDOW_SECONDS, Window
 from shared.money import MAX_NANOS
 from shared.organization_limits import OrganizationLimits
 
-_RECENT_BYTES = 92  # of the first part of a stored row; a longer one may be
 _NO_ENTRY = (-1, 0)
 _EMPTY = Window({})  # nothing is ever counted in it
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
@@ -46,11 +44,11 @@ class KeyRow(DaySums):
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
     `in_flight` is how many requests were admitted and have not ended; `tokens`, by steady second, what those that had a
-    limit of them used, or may use until they have ended. `stored` and `reading` are for the storage: whether there is a
-    row already, and which of its readings this is of.
+    limit of them used, or may use until they have ended. `place` and `reading` are for the storage: where the row
+    stands, 0 if nowhere, and which of its readings this is of.
     """
 
-    __slots__ = ("in_flight", "reading", "seeded", "stored", "tokens", "version", "window")
+    __slots__ = ("in_flight", "place", "reading", "seeded", "tokens", "version", "window")
 
     def __init__(
         self,
@@ -69,7 +67,7 @@ class KeyRow(DaySums):
         self.window = Window(window)
         self.in_flight = in_flight
         self.tokens = None if tokens is None else Window(tokens)
-        self.stored = False
+        self.place = 0
         self.reading = 0
 
     @classmethod
@@ -84,17 +82,13 @@ class KeyRow(DaySums):
 
     def refresh(self, data: bytes) -> bool:
         """Take over what others have written since this row was stored, if they changed no more than its first part."""
-        end = b",%b]" % self._older
-        if not self._older or not data.endswith(end):
+        older = self._older
+        if older is None or len(data) != RECENT.size + len(self._earlier) + len(older):
             return False
-        try:
-            recent = orjson.loads(data[1 : -len(end)])
-            lifetime, day, spent, held, second, requests, version, seeded, in_flight = recent
-        except (ValueError, TypeError):
-            return False  # `decode` says what is wrong
-        if (day, second) != self._older_of[:2]:
+        form, lifetime, day, spent, held, second, requests, version, in_flight, seeded = RECENT.unpack_from(data)
+        if (day, second) != self._older_of[:2] or form != FORMAT or not data.endswith(self._earlier + older):
             return False
-        self.version, self.seeded, self.lifetime, self.in_flight = version, seeded, lifetime, in_flight
+        self.version, self.seeded, self.lifetime, self.in_flight = version, bool(seeded), lifetime, in_flight
         self.days.pop(day, None)
         if spent >= 0:
             self.days[day] = [spent, held]
@@ -107,20 +101,32 @@ class KeyRow(DaySums):
     def encode(self, today: int) -> bytes:
         """As it is stored; days that no period can ask for any more are left out.
 
-        What nearly every batch changes comes first and in a fixed width, so that only the file's page that holds it is
-        written. The rest is made anew only when it is another one.
+        What nearly no batch changes is made anew only when it is another one.
         """
-        second, requests = self.window.last
+        window = self.window
+        second, requests = window.last
         # In a zone where it is another day, that is the one that batches change.
         first = self._booked if today - 1 <= self._booked <= today + 1 else today
-        older_of = (first, second, self.window.changes)
-        if not self._older or self._older_of != older_of:
-            self._older = stored_row.rest(self.days, first, today, self.window, second, self.tokens)
-            self._older_of = older_of
+        older, of = self._older, self._older_of
+        if older is None or of[0] != first or of[2] != window.changes or (of[1] != second and not self._moved(second)):
+            self._earlier, large = earlier_seconds(window, second)
+            older = self._older = rest(self.days, first, today, large, second, self.tokens)
             self._hot_day = -1
+        self._older_of = (first, second, window.changes)
         spent, held = self.days.get(first, _NO_ENTRY)
-        recent = (self.lifetime, first, spent, held, second, requests, self.version, self.seeded, self.in_flight)
-        return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
+        recent = RECENT.pack(
+            FORMAT, self.lifetime, first, spent, held, second, requests, self.version, self.in_flight, self.seeded
+        )
+        return recent + self._earlier + older
+
+    def _moved(self, second: int) -> bool:
+        """Whether the last second is a later one, and what was the last one before has become one of the earlier."""
+        before = self._older_of[1]
+        gap, count = second - before, self.window.buckets.get(before, 0)
+        if not 0 < gap <= WINDOW_SECONDS or count > MOST_IN_A_BYTE or self.tokens is not None:
+            return False
+        self._earlier = (NO_EARLIER[1:gap] + bytes((count,)) + self._earlier)[:WINDOW_SECONDS]
+        return True
 
     def hold(self, day: int, nanos: int, requests: int = 0) -> None:
         """For so many requests in flight; less than nothing takes back."""
@@ -148,7 +154,7 @@ class KeyRow(DaySums):
         if (window := self.tokens) is None:
             window = self.tokens = Window({})
         window.add(second, tokens)
-        self._older = b""
+        self._older = None
 
     def seed(self, seed: Seed) -> None:
         """Add what the ledger says, once."""

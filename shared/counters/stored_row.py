@@ -1,9 +1,12 @@
-"""A row as SQLite stores it: what nearly every batch changes comes first, the rest is made anew only when it changed.
+"""A row as SQLite stores it: short, and mostly as long as the one before, which it is then written over.
 
-`[[lifetime, day, spent, held, second, requests, version, seeded, in flight], [other days, earlier seconds, tokens]]`,
-where tokens stand only in the row of a key that has a limit of them, or had one a minute ago.
+First comes what nearly every batch changes (`RECENT`), then how many requests each of the 60 seconds before the last
+one had, a byte each, then whatever does not fit there, as JSON: other days, seconds of more requests, and the tokens of
+a key that has a limit of them, or had one a minute ago. Of most rows that is nothing, so that a page of SQLite's holds
+five. Where a row does not keep its size, or is too long for a page, pages are given back and taken anew.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,6 +15,15 @@ import orjson
 from shared.counters.moments import KEEP_DAYS
 from shared.counters.values import CountersLost
 from shared.counters.window import WINDOW_SECONDS, Window
+
+FORMAT = 1  # earlier releases kept JSON, which begins with a bracket
+# Format, lifetime, day, spent, held, second, requests of it, version, in flight, whether it is seeded. A day on which
+# nothing stands has spent -1.
+RECENT = struct.Struct("<BqiqqqIqIB")
+NO_EARLIER = bytes(WINDOW_SECONDS)
+_LEAST_BYTES = RECENT.size + WINDOW_SECONDS
+MOST_IN_A_BYTE = 255
+_STEP_BYTES = 32  # lengths of what does not fit are multiples of this
 
 
 class StoredRow(NamedTuple):
@@ -28,24 +40,49 @@ class StoredRow(NamedTuple):
 
 def read(data: bytes) -> StoredRow:
     """Raises CountersLost when it is not a row."""
+    if len(data) < _LEAST_BYTES or data[0] != FORMAT:
+        raise CountersLost("a row cannot be read")
+    _, lifetime, day, spent, held, second, requests, version, in_flight, seeded = RECENT.unpack_from(data)
+    earlier = data[RECENT.size : _LEAST_BYTES]
     try:
-        recent, (older, earlier, *tokens) = orjson.loads(data)
-        lifetime, day, spent, held, second, requests, version, seeded, in_flight = recent
-        days = {older[i]: [older[i + 1], older[i + 2]] for i in range(0, len(older), 3)}
+        days: dict[int, list[int]] = {}
+        window = {second - ago: count for ago, count in enumerate(earlier, start=1) if count}
+        tokens = None
+        if more := data[_LEAST_BYTES:]:
+            others, large, counted = orjson.loads(more)
+            days = {others[i]: [others[i + 1], others[i + 2]] for i in range(0, len(others), 3)}
+            window.update(_buckets(large))
+            tokens = _buckets(counted) if counted else None
         if spent >= 0:
             days[day] = [spent, held]
-        window = _buckets(earlier)
         if requests:
             window[second] = requests
-        return StoredRow(version, lifetime, days, window, seeded, in_flight, _buckets(tokens[0]) if tokens else None)
+        in_order = dict(sorted(window.items()))
     except (ValueError, TypeError, IndexError) as error:
         raise CountersLost("a row cannot be read") from error
+    return StoredRow(version, lifetime, days, in_order, bool(seeded), in_flight, tokens)
+
+
+def earlier_seconds(window: Window, last_second: int) -> tuple[bytes, list[int]]:
+    """Requests of the 60 seconds before the last one, a byte each, the latest first; and, flat, what that cannot say.
+
+    Which is what came in a second that had more than a byte counts, or earlier: by the clock of another boot.
+    """
+    counts = bytearray(NO_EARLIER)
+    large: list[int] = []
+    for bucket in window.buckets.items():
+        ago = last_second - bucket[0]
+        if 0 < ago <= WINDOW_SECONDS and bucket[1] <= MOST_IN_A_BYTE:
+            counts[ago - 1] = bucket[1]
+        elif ago:
+            large += bucket
+    return bytes(counts), large
 
 
 def rest(
-    days: Mapping[int, list[int]], first: int, today: int, window: Window, last_second: int, tokens: Window | None
+    days: Mapping[int, list[int]], first: int, today: int, large: list[int], last_second: int, tokens: Window | None
 ) -> bytes:
-    """All but the day that comes first and the last second of a request; without the days that no period can ask for.
+    """All that stands nowhere else; without the days that no period can ask for.
 
     These are told by UTC's today, whatever days there are: some are of a clock that was wrong. Without the tokens,
     too, that had ceased to weigh when the last request was counted.
@@ -55,17 +92,16 @@ def rest(
     for day, (spent, held) in days.items():
         if day != first and (day > oldest or held):
             others += (day, spent, held)
-    earlier: list[int] = []
-    for bucket in window.buckets.items():
-        if bucket[0] != last_second:
-            earlier += bucket
     counted: list[int] = []
     if tokens is not None:
         for bucket in tokens.buckets.items():
             if bucket[0] >= last_second - WINDOW_SECONDS:
                 counted += bucket
+    if not others and not large and not counted:
+        return b""
+    data = orjson.dumps((others, large, counted))
     # A copy, because it is kept: what orjson returns has four KiB of memory, however short it is.
-    return b"%b" % orjson.dumps((others, earlier, counted) if counted else (others, earlier))
+    return b"%b" % data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
 
 
 def _buckets(flat: list[int]) -> dict[int, int]:

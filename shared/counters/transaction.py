@@ -21,10 +21,11 @@ _READ_STATE = (
     " self.admitted"
     " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
 )
-_READ_KEY = "SELECT state FROM key WHERE id = ?"
-_READ_KEYS = "SELECT id, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
-# Two statements, because to replace a row costs half as much again as to update it.
-_UPDATE_KEY = "UPDATE key SET state = ? WHERE id = ?"
+_READ_KEY = "SELECT place, state FROM key WHERE id = ?"
+_READ_KEYS = "SELECT id, place, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
+# Two statements, because to replace a row costs half as much again as to update it. In a file of an earlier release,
+# whose rows had no number, these do not hold, so that it counts as lost.
+_UPDATE_KEY = "UPDATE key SET state = ? WHERE place = ?"
 _INSERT_KEY = "INSERT INTO key (state, id) VALUES (?, ?)"
 
 
@@ -186,11 +187,12 @@ class Transaction:
     def read_ahead(self, rows: dict[str, KeyRow], key_ids: Iterable[str]) -> None:
         """Read many rows in one statement, for `row` to find."""
         new = sorted(set(key_ids).difference(rows))  # so that they are written in the order of the file
-        stored = dict(self.execute(_READ_KEYS, (orjson.dumps(new).decode(),)))
+        found = self.execute(_READ_KEYS, (orjson.dumps(new).decode(),))
+        stored = {key_id: (place, state) for key_id, place, state in found}
         for key_id in new:
-            state = stored.get(key_id)
+            place, state = stored.get(key_id, (0, None))
             row = rows[key_id] = KeyRow.new() if state is None else KeyRow.decode(state)
-            row.stored = state is not None
+            row.place = place
             row.reading = self.state.rows.reading
 
     def _read(self, key_id: str, before: KeyRow | None) -> KeyRow:
@@ -198,10 +200,9 @@ class Transaction:
         stored = self.execute(_READ_KEY, (key_id,)).fetchone()
         if stored is None:
             return KeyRow.new()
-        if before is not None and before.refresh(stored[0]):
-            return before
-        row = KeyRow.decode(stored[0])
-        row.stored = True
+        place, state = stored
+        row = before if before is not None and before.refresh(state) else KeyRow.decode(state)
+        row.place = place
         return row
 
     def decide_org(self, charge: Charge, context: BatchContext) -> Decision | None:
@@ -223,8 +224,10 @@ class Transaction:
 
     def write(self, rows: dict[str, KeyRow], day: int) -> None:
         for key_id, row in rows.items():
-            self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
-            row.stored = True
+            if row.place:
+                self.execute(_UPDATE_KEY, (row.encode(day), row.place))
+            else:
+                row.place = self.execute(_INSERT_KEY, (row.encode(day), key_id)).lastrowid or 0
 
     def update_cache(self, number: int, end_number: int, rows: dict[str, KeyRow]) -> None:
         """Committed: with this batch, and these rows as they stand there now."""

@@ -14,7 +14,7 @@ class Window:
 
     def __init__(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets  # in order of time; changed by methods only
-        self.changes = 0  # how often another bucket than the last one was changed
+        self.changes = 0  # how often another bucket than the last one was changed, save those that weigh no more
         self.total = sum(buckets.values())
         self._weighed_at = -1  # the second of the last `count`, if nothing but that second's has changed since
 
@@ -39,6 +39,7 @@ class Window:
                 buckets = {at: count for at, count in buckets.items() if oldest <= at <= second}
                 if late:
                     buckets[second] = buckets.get(second, 0) + late
+                    self.changes += 1
                 self._replace(buckets)
         self._weighed_at = second if seconds == WINDOW_SECONDS else -1
         return self.total
@@ -74,6 +75,7 @@ class Window:
             buckets[second] = count
         else:
             buckets.pop(second, None)
+        self.changes += 1
         self._replace(buckets if in_order else dict(sorted(buckets.items())))
 
     def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> float:
@@ -91,6 +93,5 @@ class Window:
 
     def _replace(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets
-        self.changes += 1
         self.total = sum(buckets.values())
         self._weighed_at = -1

@@ -21,7 +21,7 @@ from shared.counters import (
     SpendState,
     WorkerReplay,
 )
-from shared.counters.rows import _RECENT_BYTES as RECENT_BYTES
+from shared.counters.stored_row import RECENT
 from shared.periods import begins_at
 
 TOKYO, HONOLULU, SANTIAGO = "Asia/Tokyo", "Pacific/Honolulu", "America/Santiago"  # +9, -10, -4 or -3
@@ -204,7 +204,7 @@ def test_what_batches_change_comes_first_in_a_row(moment: str, zone: str | None,
         stored.append(one.encode(TODAY))
         assert KeyRow.decode(stored[-1]).days == one.days
     assert one.days[TODAY + later][1] == 3
-    assert len({data[RECENT_BYTES:] for data in stored[1:]}) == 1
+    assert len({data[RECENT.size :] for data in stored[1:]}) == 1
     assert one.refresh(stored[-1])
 
 
