@@ -150,7 +150,9 @@ class Havoc:
             time.sleep(chance.random() * 0.3)
             router.start("proxy")
         elif name == "reload":
-            os.kill(router.supervisor_pid, signal.SIGHUP)
+            # One that has just begun does not know the signal yet, and would end by it: it answers from its workers on.
+            if router.worker_pids():
+                os.kill(router.supervisor_pid, signal.SIGHUP)
         else:
             pids = router.worker_pids() if name == "stopped worker" else router.writer_pids()
             with router.stopped(*pids[:1]):
