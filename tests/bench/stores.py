@@ -79,7 +79,7 @@ def stores_of(folder: Path, postgresql: Callable[[], str]) -> Iterator[Stores]:
     redis = None
     if LIMITS == "redis":
         (home := folder / "redis").mkdir()
-        redis = RedisServer(home, "--databases", str(MOST_ROUTERS))
+        redis = RedisServer(home, "--databases", str(MOST_ROUTERS), priority=0)
     stores = Stores(url, redis)
     try:
         yield stores

@@ -46,12 +46,18 @@ def free_ports(count: int) -> list[int]:
 class RedisServer:
     """Runs until `stop`; `start` again makes another process of it, in the same folder."""
 
-    def __init__(self, folder: Path, *options: str, mode: str = "", port: int = 0) -> None:
+    def __init__(self, folder: Path, *options: str, mode: str = "", port: int = 0, priority: int = -10) -> None:
+        """`priority` as of `nice`, where we may set it.
+
+        Of a server that has no core of its own, and shares two with all other tests, an answer within the quarter of a
+        second that the router waits is a matter of luck.
+        """
         self.folder = folder
         self.socket = folder / "redis.sock"
         self.port = port or free_ports(1)[0]
         self._options = options
         self._mode = mode
+        self._priority = priority
         self.process: subprocess.Popen[bytes]
         self.start()
 
@@ -71,9 +77,7 @@ class RedisServer:
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self._options, *more]
         self.process = subprocess.Popen(command)
         with contextlib.suppress(PermissionError):
-            # Of a server that has no core of its own, and shares two with the rest of the tests, an answer within the
-            # quarter of a second that the router waits is a matter of luck.
-            os.setpriority(os.PRIO_PROCESS, self.process.pid, -10)
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, self._priority)
         until(self._answers)
 
     def _answers(self) -> bool:
