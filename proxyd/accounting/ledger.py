@@ -10,8 +10,7 @@ the counters by no worker. So the transaction that posts it says that the presen
 begin with the ledger's sums, take their place.
 """
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from sqlalchemy.exc import IntegrityError
 from proxyd.accounting import ledger_postgresql, ledger_sqlite
 from proxyd.accounting.adjustments import Adjustment, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.last_uses import LastUses, latest_uses
 from proxyd.accounting.ledger_rows import Line, Row, Statement, posting
 from proxyd.accounting.limited_models import keys_summed_by_model
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
@@ -64,7 +62,7 @@ class ReadCopy(NamedTuple):
 class Ledger:
     """Posts what was used. Blocking. Raises SQLAlchemyError; then nothing was written."""
 
-    def __init__(self, engine: Engine, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         sqlite = engine.dialect.name == "sqlite"
         sql = ledger_sqlite if sqlite else ledger_postgresql
@@ -72,8 +70,6 @@ class Ledger:
         self._insert_adjustments: Statement = sql.INSERT_ADJUSTMENTS
         self._known = sql.known
         self._zone = "" if sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
-        # PostgreSQL locks the rows of all keys before it comes to their sums, so that nothing is gained by waiting.
-        self._last_uses = LastUses(monotonic) if sqlite else None
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
         """Write what a journal tells between two positions. Returns how many rows were new.
@@ -84,7 +80,7 @@ class Ledger:
         """
         lines = [(attempt, settlement) for _, _, attempt, settlement in ends if settlement is not None]
 
-        def write(*, check_existing: bool) -> tuple[int, list[Row]]:
+        def write(*, check_existing: bool) -> int:
             with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
                 present = _present(connection, _GENERATION)
                 if not self._advance(connection, worker_id, start, reached):
@@ -93,43 +89,15 @@ class Ledger:
 
         try:
             # By position none of these is there yet. That is not asked, because the unique id of a row says it.
-            new, touched = write(check_existing=False)
+            return write(check_existing=False)
         except IntegrityError:
-            new, touched = write(check_existing=True)
-        self._touched(touched)
-        return new
+            return write(check_existing=True)
 
     def post_lines(self, lines: Sequence[Line]) -> int:
         """Write what no journal of ours tells; each line once, by its attempt's id. Returns how many were new."""
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             present = _present(connection, _GENERATION)
-            new, touched = self._post(connection, lines, present, check_existing=True)
-        self._touched(touched)
-        return new
-
-    # Of keys, when they were used last
-
-    def restore_last_uses(self) -> None:
-        """Take over what a ledger writer may have left that was killed."""
-        if self._last_uses is not None:
-            with self.engine.connect() as connection:
-                used = latest_uses(connection)
-            self._touch(self._last_uses.due(used))
-
-    def write_last_uses(self, *, at_once: bool = False) -> None:
-        """Write those that have waited for long enough; all of them, if `at_once`."""
-        if self._last_uses is not None:
-            self._touch(self._last_uses.all() if at_once else self._last_uses.due())
-
-    def _touch(self, rows: list[Row]) -> None:
-        if rows:
-            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-                self._statements[0].execute(connection, rows)
-            self._touched(rows)
-
-    def _touched(self, rows: list[Row]) -> None:
-        if self._last_uses is not None:
-            self._last_uses.written(rows)
+            return self._post(connection, lines, present, check_existing=True)
 
     # Of machines that were given up
 
@@ -189,17 +157,12 @@ class Ledger:
 
     # What all of them do
 
-    def _post(
-        self, connection: Connection, lines: Sequence[Line], present: _Present, *, check_existing: bool
-    ) -> tuple[int, list[Row]]:
-        """Write lines; if `check_existing`, only those that are not there yet. How many, and what was told of keys."""
+    def _post(self, connection: Connection, lines: Sequence[Line], present: _Present, *, check_existing: bool) -> int:
+        """Write lines; if `check_existing`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if check_existing else lines
         by_model = _by_model(connection, fresh, present)
-        found = posting(fresh, present.generation, self._zone, by_model)
-        if self._last_uses is not None:
-            found = found._replace(touched=self._last_uses.due(found.touched))
-        self._write(connection, found)
-        return len(fresh), found.touched
+        self._write(connection, posting(fresh, present.generation, self._zone, by_model))
+        return len(fresh)
 
     def _adjust(
         self, connection: Connection, adjustment: Adjustment, generation: int, by_model: Collection[str]

@@ -87,7 +87,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str, by_model: Collect
             id_, org_id, key_id, provider, endpoint, asked, served, _fit(tier, 32), streamed,
             status, outcome, _json(flags) if flags else "[]", _json(usage), input_tokens, output_tokens,
             None if price is None else _json(price), bound, cost, day,
-            moment_of(at) + zone, lasted_ms, _fit(request_id, 128), client_ip, first, sent,
+            _moment(at) + zone, lasted_ms, _fit(request_id, 128), client_ip, first, sent,
             label, None if tried is None else _json([one._asdict() for one in tried]),
         ))  # fmt: skip
         group = (key_id, day, provider, (served if served_model else asked) or "")
@@ -109,7 +109,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str, by_model: Collect
             labelled.append((attempt, settlement))
     in_order = sorted(sums.items())
     return Posting(
-        [(moment_of(at) + zone, key_id) for key_id, at in sorted(latest.items())],
+        [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
         rows,
         [(key_id, day, provider, model, orgs[key_id], *total) for (key_id, day, provider, model), total in in_order],
         _totals(in_order, generation),
@@ -159,7 +159,7 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def moment_of(seconds: float) -> str:
+def _moment(seconds: float) -> str:
     """As SQLAlchemy writes a moment into SQLite."""
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{micros:06d}"

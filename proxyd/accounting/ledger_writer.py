@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -61,7 +60,6 @@ class LedgerWriter:
         self._machine = machine
         self._counters = counters
         self._database = database
-        self._ledger = ledger
         self._importer = Importer(self._directory, machine, database, ledger, monotonic, observer)
         self._refusals = RefusalImporter(data_dir / "refusals", ledger.engine, monotonic, observer)
         self._liveness = WorkerLiveness(self._directory, kill, monotonic)
@@ -88,7 +86,6 @@ class LedgerWriter:
         if not alive:
             self._reopen_unknown()
         self._generations.start(alive=bool(alive))
-        self._ledger.restore_last_uses()
 
     def _reopen_unknown(self) -> None:
         """Journals that lie there and that the database does not know as closed: a backup of it was put back."""
@@ -144,8 +141,7 @@ class LedgerWriter:
 
     def leave(self) -> None:
         """Once there will be no more rounds."""
-        # What workers have left when they ended, and what was to wait.
-        self._take_steps(self._refusals.import_all, partial(self._ledger.write_last_uses, at_once=True))
+        self._take_steps(self._refusals.import_all)  # what workers have left when they ended
         self._machines.leave()
 
     # Counters
@@ -266,7 +262,6 @@ class LedgerWriter:
         if numbers:
             self._counters.publish(self.shared_state.generation, keys, orgs)
             self._database.clear_outbox(numbers)
-        self._ledger.write_last_uses()
         self._generations.check_database()
         if at - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = at
