@@ -83,11 +83,13 @@ class KeyRow(DaySums):
     def refresh(self, data: bytes) -> bool:
         """Take over what others have written since this row was stored, if they changed no more than its first part."""
         older = self._older
-        if older is None or len(data) != RECENT.size + len(self._earlier) + len(older):
+        if older is None or not isinstance(data, bytes) or len(data) != RECENT.size + len(self._earlier) + len(older):
             return False
         form, lifetime, day, spent, held, second, requests, version, in_flight, seeded = RECENT.unpack_from(data)
         if (day, second) != self._older_of[:2] or form != FORMAT or not data.endswith(self._earlier + older):
             return False
+        if not requests and self.window.buckets:
+            return False  # the only one that stood there was taken back
         self.version, self.seeded, self.lifetime, self.in_flight = version, bool(seeded), lifetime, in_flight
         self.days.pop(day, None)
         if spent >= 0:
@@ -120,7 +122,10 @@ class KeyRow(DaySums):
         return recent + self._earlier + older
 
     def _moved(self, second: int) -> bool:
-        """Whether the last second is a later one, and what was the last one before has become one of the earlier."""
+        """Whether the last second is a later one, and what was the last one before has become one of the earlier.
+
+        Between two times that a row is stored, its requests are of one second: a batch has one moment.
+        """
         before = self._older_of[1]
         gap, count = second - before, self.window.buckets.get(before, 0)
         if not 0 < gap <= WINDOW_SECONDS or count > MOST_IN_A_BYTE or self.tokens is not None:

@@ -236,7 +236,7 @@ class SqliteCounters:
         found: dict[str, KeyRow] = {}
         for start in range(0, len(key_ids), 500):
             some = orjson.dumps(key_ids[start : start + 500]).decode()
-            sql = "SELECT id, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
+            sql = "SELECT id, state FROM key_row WHERE id IN (SELECT value FROM json_each(?))"
             found.update({key_id: KeyRow.decode(state) for key_id, state in self.database.read(sql, (some,))})
         return found
 

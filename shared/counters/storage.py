@@ -22,13 +22,13 @@ from shared.counters.values import CountersUnavailable
 from shared.counters.window import Window
 
 # Rows of keys are found by a number once they were read: three pages lead to each of ten thousand, where an index that
-# holds the rows themselves has seven.
+# holds the rows themselves has seven. Earlier releases kept theirs in a table `key`, of which they find none here.
 SCHEMA = """
 CREATE TABLE process (
     id TEXT PRIMARY KEY, joined INTEGER NOT NULL, batch INTEGER NOT NULL, end_number INTEGER NOT NULL,
     sequence INTEGER NOT NULL, admitted BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE key (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state BLOB NOT NULL);
+CREATE TABLE key_row (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state BLOB NOT NULL);
 CREATE TABLE org (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE window (key TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE fixed (key TEXT PRIMARY KEY, count INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID

@@ -2,8 +2,9 @@
 
 First comes what nearly every batch changes (`RECENT`), then how many requests each of the 60 seconds before the last
 one had, a byte each, then whatever does not fit there, as JSON: other days, seconds of more requests, and the tokens of
-a key that has a limit of them, or had one a minute ago. Of most rows that is nothing, so that a page of SQLite's holds
-five. Where a row does not keep its size, or is too long for a page, pages are given back and taken anew.
+a key that has a limit of them, or had one a minute ago. The row of a key that was used today alone takes a sixth of a
+page of SQLite's; each day more is some 25 bytes. Where a row does not keep its size, or is longer than a page, pages
+are given back and taken anew.
 """
 
 import struct
@@ -40,7 +41,7 @@ class StoredRow(NamedTuple):
 
 def read(data: bytes) -> StoredRow:
     """Raises CountersLost when it is not a row."""
-    if len(data) < _LEAST_BYTES or data[0] != FORMAT:
+    if not isinstance(data, bytes) or len(data) < _LEAST_BYTES or data[0] != FORMAT:
         raise CountersLost("a row cannot be read")
     _, lifetime, day, spent, held, second, requests, version, in_flight, seeded = RECENT.unpack_from(data)
     earlier = data[RECENT.size : _LEAST_BYTES]

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
+from operator import itemgetter
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -21,12 +22,11 @@ _READ_STATE = (
     " self.admitted"
     " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
 )
-_READ_KEY = "SELECT place, state FROM key WHERE id = ?"
-_READ_KEYS = "SELECT id, place, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
-# Two statements, because to replace a row costs half as much again as to update it. In a file of an earlier release,
-# whose rows had no number, these do not hold, so that it counts as lost.
-_UPDATE_KEY = "UPDATE key SET state = ? WHERE place = ?"
-_INSERT_KEY = "INSERT INTO key (state, id) VALUES (?, ?)"
+_READ_KEY = "SELECT place, state FROM key_row WHERE id = ?"
+_READ_KEYS = "SELECT id, place, state FROM key_row WHERE id IN (SELECT value FROM json_each(?))"
+# Two statements, because to replace a row costs half as much again as to update it.
+_UPDATE_KEY = "UPDATE key_row SET state = ? WHERE place = ?"
+_INSERT_KEY = "INSERT INTO key_row (state, id) VALUES (?, ?)"
 
 
 READ_ORG = "SELECT version FROM org WHERE id = ?"
@@ -186,14 +186,15 @@ class Transaction:
 
     def read_ahead(self, rows: dict[str, KeyRow], key_ids: Iterable[str]) -> None:
         """Read many rows in one statement, for `row` to find."""
-        new = sorted(set(key_ids).difference(rows))  # so that they are written in the order of the file
-        found = self.execute(_READ_KEYS, (orjson.dumps(new).decode(),))
-        stored = {key_id: (place, state) for key_id, place, state in found}
-        for key_id in new:
-            place, state = stored.get(key_id, (0, None))
-            row = rows[key_id] = KeyRow.new() if state is None else KeyRow.decode(state)
+        new = set(key_ids).difference(rows)
+        stored = self.execute(_READ_KEYS, (orjson.dumps(list(new)).decode(),)).fetchall()
+        for key_id, place, state in sorted(stored, key=itemgetter(1)):  # they are written in the order of the file then
+            row = rows[key_id] = KeyRow.decode(state)
             row.place = place
-            row.reading = self.state.rows.reading
+        for key_id in sorted(new.difference(rows)):
+            rows[key_id] = KeyRow.new()
+        for key_id in new:
+            rows[key_id].reading = self.state.rows.reading
 
     def _read(self, key_id: str, before: KeyRow | None) -> KeyRow:
         """`before`: as it was when others had not committed yet."""

@@ -14,7 +14,9 @@ class Window:
 
     def __init__(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets  # in order of time; changed by methods only
-        self.changes = 0  # how often another bucket than the last one was changed, save those that weigh no more
+        # How often another bucket than the last one was changed, save that a new one came behind it, or that some weigh
+        # no more.
+        self.changes = 0
         self.total = sum(buckets.values())
         self._weighed_at = -1  # the second of the last `count`, if nothing but that second's has changed since
 

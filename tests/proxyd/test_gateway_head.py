@@ -2,6 +2,7 @@
 
 from ipaddress import ip_network
 
+import pytest
 from request_kit import Untouched
 
 from proxyd.gateway.head import HeadInfo, head_info
@@ -96,14 +97,40 @@ def test_another_key_in_the_place_of_the_last_one_is_found_there() -> None:
         assert head.match is match
 
 
-def test_another_key_is_looked_for_anew_where_several_places_or_none_held_the_last_one() -> None:
-    twice = ((b"authorization", f"Bearer {KEY.raw}".encode()), (b"x-api-key", KEY.raw.encode()))
-    for headers in (twice, ((b"authorization", b"Bearer " + b"x" * len(KEY.raw)),)):
-        request = Request("POST", "/v1/messages", "", headers, Untouched(), Untouched(), None)
-        head = head_info(request, ())
-        head.authenticate(request)
+BEARER = (b"authorization", f"Bearer {KEY.raw}".encode())
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ((BEARER, (b"x-api-key", KEY.raw.encode())), ""),
+        ((BEARER,), "key=" + KEY.raw),
+        (((b"authorization", b"Bearer " + b"x" * len(KEY.raw)),), ""),
+        (((b"authorization", b"Basic " + b"x" * len(KEY.raw)),), ""),
+    ],
+)
+def test_where_several_places_held_the_last_key_or_it_was_none_all_are_looked_at(headers: Headers, query: str) -> None:
+    """So that of two keys none is taken, and a header that was no key's does not come to be one's."""
+    path = "/v1beta/models/gemini-2.5-flash:generateContent"  # where a query may hold a key
+    request = Request("POST", path, query, headers, Untouched(), Untouched(), None)
+    head = head_info(request, ())
+    head.authenticate(request)
+    for name in (b"authorization", b"x-api-key"):
+        changed = tuple((key, value.replace(KEY.raw.encode(), OTHER.raw.encode())) if key == name else (key, value)
+                        for key, value in headers)  # fmt: skip
+        other = Request("POST", path, query, changed, Untouched(), Untouched(), None)
         head.forget_key()
-        assert head.authenticate(asked(None, OTHER.raw)) == OTHER.digest
+        assert head.authenticate(other) == head_info(other, ()).authenticate(other)
+
+
+def test_a_key_that_was_refused_leaves_no_place() -> None:
+    """A value that ends with a key is none, whatever stood there before."""
+    for value in (b"Basic " + KEY.raw.encode(), b"Bearer x" + KEY.raw.encode()):
+        request = Request("POST", "/v1/messages", "", ((b"authorization", value),), Untouched(), Untouched(), None)
+        head = head_info(request, ())
+        for _ in range(2):
+            assert isinstance(head.authenticate(request), Deny)
+            head.forget_key()
 
 
 def test_a_key_among_the_subprotocols_is_found_there_each_time() -> None:

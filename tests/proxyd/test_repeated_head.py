@@ -1,6 +1,7 @@
 """A head that is recognised says what parsing it again would say, and a request of one key is never taken for another's."""
 
 import re
+import string
 
 import pytest
 from hypothesis import example, given
@@ -12,6 +13,7 @@ from proxyd.wire.http1 import HeadLimits, RepeatedHead, RequestHead, parse_reque
 
 LINE = b"POST /v1/chat/completions HTTP/1.1"
 LIMITS = HeadLimits()
+LETTERS = string.ascii_letters + string.digits + "-_"
 TOKEN = b"sk-proxy-" + b"k" * 40
 USUAL = (
     b"Host: a", b"Authorization: Bearer " + TOKEN, b"Content-Length: 12", b"Connection: keep-alive", b"X-Trace: 7",
@@ -121,9 +123,10 @@ def test_with_a_memory_or_without_it_is_the_same(heads: list[bytes]) -> None:
             repeated = RepeatedHead.of(head, parse_request_head(head, LIMITS), LIMITS)
 
 
+@pytest.mark.parametrize("lines", [USUAL, BEHIND])
 @given(position=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
-def test_no_other_byte_may_differ(position: int, byte: int, *, cut: bool) -> None:
-    usual = raw(*USUAL)
+def test_no_other_byte_may_differ(lines: tuple[bytes, ...], position: int, byte: int, *, cut: bool) -> None:
+    usual = raw(*lines)
     position %= len(usual)
     other = usual[:position] + (b"" if cut else bytes([byte])) + usual[position + 1 :]
     found = remembered(usual)
@@ -131,6 +134,28 @@ def test_no_other_byte_may_differ(position: int, byte: int, *, cut: bool) -> Non
     assert found.recognises(other) == (digits.fullmatch(other) is not None)
     if found.recognises(other):
         assert found.head == judged(other)
+
+
+@pytest.mark.parametrize("lines", [USUAL, BEHIND])
+@pytest.mark.parametrize("place", [0, 20, len(TOKEN) - 1])
+def test_a_token_is_of_letters_digits_and_dashes(lines: tuple[bytes, ...], place: int) -> None:
+    for byte in range(256):
+        found = remembered(raw(*lines))
+        other = TOKEN[:place] + bytes([byte]) + TOKEN[place + 1 :]
+        assert found.recognises(raw(*lines).replace(TOKEN, other)) == (chr(byte) in LETTERS), bytes([byte])
+
+
+@pytest.mark.parametrize("lines", [USUAL, BEHIND])
+def test_with_another_token_nothing_else_may_differ(lines: tuple[bytes, ...]) -> None:
+    usual = raw(*lines)
+    another = usual.replace(TOKEN, TOKEN[:-1] + b"l")
+    digits = usual.index(b": 12") + 2
+    around = [*range(usual.index(TOKEN)), *range(usual.index(TOKEN) + len(TOKEN), len(usual))]
+    for position in around:
+        if position not in (digits, digits + 1):
+            odd = b"y" if usual[position] != ord("y") else b"z"
+            assert not remembered(usual).recognises(another[:position] + odd + another[position + 1 :]), position
+    assert remembered(usual).recognises(another)
 
 
 def test_what_other_digits_could_make_too_large_is_not_remembered() -> None:

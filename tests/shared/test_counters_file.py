@@ -69,7 +69,7 @@ def test_a_statement_that_fails_undoes_all_before_it(home: Home, worker: Worker,
     worker.send(charge(bound=5))
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "CREATE TRIGGER t BEFORE UPDATE ON key WHEN NEW.id = 'other' BEGIN SELECT RAISE(ABORT, 'no'); END"
+            "CREATE TRIGGER t BEFORE UPDATE ON key_row WHEN NEW.id = 'other' BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     before = worker.counters.status()
     with pytest.raises(CountersUnavailable, match="SQLITE_CONSTRAINT_TRIGGER") as caught:
@@ -143,9 +143,10 @@ def _sqlite(counters: Counters) -> SqliteCounters:
     return counters
 
 
-def test_a_row_of_garbage_is_a_loss(home: Home, worker: Worker, path: Path) -> None:
+@pytest.mark.parametrize("garbage", ["[1,", 7, b"", b"\x01"])
+def test_a_row_of_garbage_is_a_loss(home: Home, worker: Worker, path: Path, garbage: str | int | bytes) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE key SET state = '[1,' WHERE id = 'key'")
+        connection.execute("UPDATE key_row SET state = ? WHERE id = 'key'", (garbage,))
     with pytest.raises(CountersLost, match="a row cannot be read"):
         worker.send(charge())
     with pytest.raises(CountersLost, match="a row cannot be read"):

@@ -67,3 +67,11 @@ def test_a_checksum_that_begins_with_zeros_is_taken_and_no_other_spelling_of_it(
     assert keys.looks_like_ours(f"sk-proxy-{body}{checksum}".encode(), keys.PROXY_TAG)
     for other in (f"0x{checksum[2:]}", f" +{checksum[2:]}", f"0_{checksum[2:]}"):
         assert not keys.looks_like_ours(f"sk-proxy-{body}{other}".encode(), keys.PROXY_TAG)
+
+
+@pytest.mark.parametrize("tag", [keys.PROXY_TAG, keys.MANAGEMENT_TAG])
+def test_neither_another_beginning_nor_another_length_is_taken(tag: keys.Tag) -> None:
+    body = keys.mint(tag).raw[len(tag) : -8]
+    assert keys.looks_like_ours(f"{tag}{body}{crc32(body.encode()):08x}".encode(), tag)
+    for start, digits in ((tag.upper(), body), ("x" * len(tag), body), (tag, body + "00"), (tag, body[2:])):
+        assert not keys.looks_like_ours(f"{start}{digits}{crc32(digits.encode()):08x}".encode(), tag)
