@@ -77,7 +77,8 @@ def earlier_seconds(window: Window, last_second: int) -> tuple[bytes, list[int]]
             counts[ago - 1] = bucket[1]
         elif ago:
             large += bucket
-    return bytes(counts), large
+    # One object for all rows of keys that come once: there may be ten thousand.
+    return bytes(counts) if any(counts) else NO_EARLIER, large
 
 
 def rest(

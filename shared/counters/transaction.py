@@ -42,7 +42,7 @@ class Owner(Protocol):
 
 
 MAX_CACHED_ORGS = 64  # versions of organisations
-MAX_CACHED_ROWS = 10_240  # of some 900 bytes each
+MAX_CACHED_ROWS = 10_240  # of a KiB each
 NONE_TRACKED = "[]"
 _NONE: frozenset[str] = frozenset()
 

@@ -165,8 +165,8 @@ def test_an_end_reads_nothing_again(worker: Worker) -> None:
     worker.counters.database._session().connection.set_trace_callback(said.append)
     for number in range(100):
         worker.send(ends=[worker.end(f"key{number}", day=TODAY, held=2, cost=1)])
-    assert [sql for sql in said if "FROM key" in sql] == []
-    assert len([sql for sql in said if sql.startswith("UPDATE key")]) == 100
+    assert [sql for sql in said if "FROM key_row" in sql] == []
+    assert len([sql for sql in said if sql.startswith("UPDATE key_row")]) == 100
     assert {money(worker.counters, f"key{number}") for number in range(100)} == {(1, 0, 1)}
 
 

@@ -90,7 +90,7 @@ def test_m09_a_lock_costs_one_bounded_patience_and_then_the_counters_are_unavail
 
 def test_a_lock_on_everything_is_waited_for_once(home: Home, worker: Worker, path: Path) -> None:
     worker.counters.close()  # nobody else has the file open, or it could not be locked so
-    with held_by_another(path, "BEGIN EXCLUSIVE", "PRAGMA locking_mode=EXCLUSIVE", "SELECT COUNT(*) FROM key"):
+    with held_by_another(path, "BEGIN EXCLUSIVE", "PRAGMA locking_mode=EXCLUSIVE", "SELECT COUNT(*) FROM key_row"):
         counters = home.connect(attached=False)
         acts = ((counters.status, 0.9, 1.6), (lambda: counters.publish(1, {}, {}), 0.04, 0.7))
         for act, least, most in acts:
@@ -196,7 +196,7 @@ def test_parent_and_child_at_the_same_time(home: Home, worker: Worker) -> None:
     worker.send(charge(bound=1))
     other = Worker(worker.counters, "w2").register()
     guard, holding = sqlite3.connect(home.data_dir / "counters.db"), os.getpid()
-    guard.execute("SELECT COUNT(*) FROM key").fetchone()
+    guard.execute("SELECT COUNT(*) FROM key_row").fetchone()
     child = os.fork()
     if not child:
         code = 1
