@@ -30,9 +30,7 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     in logs.
     """
     found: list[tuple[bytes, bytes]] = []  # where it stands, and what
-    for name, value in request.headers:
-        if name not in KEY_HEADERS or is_nothing(value):
-            continue
+    for _, name, value in _that_may_hold_a_key(request):
         if name == _PROTOCOLS:
             found += [(name, protocol.removeprefix(_IN_PROTOCOL)) for protocol in _with_keys(value)]
             continue
@@ -60,17 +58,24 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
 
 def place_of_key(request: Request) -> int | None:
     """In which header the key of a request stands that was authenticated; None: not in one alone, or not at its end."""
-    places = [
-        place for place, (name, value) in enumerate(request.headers) if name in KEY_HEADERS and not is_nothing(value)
-    ]
-    if len(places) != 1 or request.query or request.headers[places[0]][0] == _PROTOCOLS:
+    found = _that_may_hold_a_key(request)
+    if len(found) != 1 or request.query or found[0][1] == _PROTOCOLS:
         return None
-    return places[0]
+    return found[0][0]
 
 
 def authenticate_at(request: Request, place: int) -> str | Deny:
     """As `authenticate`, where nothing but the token differs from a request whose key stood at `place`."""
     return _digest_of(request.headers[place][1][-PROXY_KEY_BYTES:])
+
+
+def _that_may_hold_a_key(request: Request) -> list[tuple[int, bytes, bytes]]:
+    """Headers that are not empty: place, name and value."""
+    return [
+        (place, name, value)
+        for place, (name, value) in enumerate(request.headers)
+        if name in KEY_HEADERS and not is_nothing(value)
+    ]
 
 
 def _digest_of(key: bytes) -> str | Deny:

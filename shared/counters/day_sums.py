@@ -13,8 +13,7 @@ class DaySums:
     """`days` maps an ordinal to [spent, held]; changed by methods only. `lifetime` is what all days have spent."""
 
     __slots__ = (
-        "_booked", "_earlier", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent", "days",
-        "lifetime",
+        "_booked", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent", "days", "lifetime",
     )  # fmt: skip
 
     def __init__(self, lifetime: int, days: dict[int, list[int]]) -> None:
@@ -23,9 +22,7 @@ class DaySums:
         self._period: Period | None = None  # whose sums the next two are
         self._spent = self._held = 0
         self._booked = 0  # the day that changed last, when it was another one than that of the next two
-        # What a row that is stored has of the seconds before the last one, and of all that is in no fixed place; None:
-        # it has to be made anew.
-        self._earlier = b""
+        # What a row that is stored has of all that is in no fixed place; None: it has to be made anew.
         self._older: bytes | None = None
         self._older_of = (0, 0, 0)  # the last day, the last second, and the state of the window
         self._hot_day = -1  # the day that comes first, while it is in the period

@@ -48,7 +48,7 @@ class KeyRow(DaySums):
     stands, 0 if nowhere, and which of its readings this is of.
     """
 
-    __slots__ = ("in_flight", "place", "reading", "seeded", "tokens", "version", "window")
+    __slots__ = ("_earlier", "in_flight", "place", "reading", "seeded", "tokens", "version", "window")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class KeyRow(DaySums):
         self.in_flight = in_flight
         self.tokens = None if tokens is None else Window(tokens)
         self.place = 0
+        self._earlier = NO_EARLIER  # what it has, when it is stored, of the seconds before the last one
         self.reading = 0
 
     @classmethod

@@ -22,7 +22,7 @@ from shared.counters.values import CountersUnavailable
 from shared.counters.window import Window
 
 # Rows of keys are found by a number once they were read: three pages lead to each of ten thousand, where an index that
-# holds the rows themselves has seven. Earlier releases kept theirs in a table `key`, of which they find none here.
+# holds the rows themselves has five. Earlier releases kept theirs in a table `key`, of which they find none here.
 SCHEMA = """
 CREATE TABLE process (
     id TEXT PRIMARY KEY, joined INTEGER NOT NULL, batch INTEGER NOT NULL, end_number INTEGER NOT NULL,

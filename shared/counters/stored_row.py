@@ -3,8 +3,7 @@
 First comes what nearly every batch changes (`RECENT`), then how many requests each of the 60 seconds before the last
 one had, a byte each, then whatever does not fit there, as JSON: other days, seconds of more requests, and the tokens of
 a key that has a limit of them, or had one a minute ago. The row of a key that was used today alone takes a sixth of a
-page of SQLite's; each day more is some 25 bytes. Where a row does not keep its size, or is longer than a page, pages
-are given back and taken anew.
+page of SQLite's; each day more is some 25 bytes.
 """
 
 import struct

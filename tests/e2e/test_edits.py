@@ -9,7 +9,7 @@ import requests
 from calls import MODEL, chat, code
 from harness import Router
 
-TRIALS = 1_000
+TRIALS = 2_000
 
 
 class Wires:
@@ -29,7 +29,7 @@ class Wires:
 
 
 @pytest.mark.slow
-def test_a_thousand_edits_and_not_one_late(router: Router) -> None:
+def test_two_thousand_edits_and_not_one_late(router: Router) -> None:
     key_id, key = router.create_key(name="flipped")
     wires = Wires(router)
     for number in range(len(wires.sessions)):

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from counters_kit import TODAY, FakeClock, batch_context, charge, kind, row
-from hypothesis import strategies as st
 
 from shared.counters import (
     Admitted,
@@ -18,9 +17,6 @@ from shared.counters import (
     Unseeded,
     state_of,
 )
-from shared.money import MAX_NANOS
-
-AMOUNTS = st.integers(0, 1000) | st.integers(MAX_NANOS - 1000, MAX_NANOS)
 
 
 def test_it_works() -> None:
